@@ -19,6 +19,8 @@ from scheduler.terminal import AsJson, Data, done, note, print_json, say, settin
 from suanli.cli.program import run as run_program
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scheduler.domain.errors import DomainError
     from scheduler.simulator.what_if import Asked
 
@@ -297,7 +299,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     except DomainError as error:
         raise _refused(error) from error
     except BadTrace as error:
-        raise typer.Exit(fail(sentence_of(error), MISUSED)) from error
+        raise typer.Exit(_fail_all(error.sentences)) from error
     except NotPossible as error:
         raise typer.Exit(fail(sentence_of(error))) from error
 
@@ -368,6 +370,9 @@ def what_if(
         print_table(table.header, table.rows, right=table.right)
 
 
+_MOST_TOLD = 20  # wrong fields
+
+
 def _refused(error: "DomainError") -> typer.Exit:
     """Each thing that is wrong on a line of its own."""
     from scheduler.domain.errors import Invalid
@@ -376,8 +381,16 @@ def _refused(error: "DomainError") -> typer.Exit:
 
     if not isinstance(error, Invalid):
         return typer.Exit(fail(sentence_of(error), MISUSED))
-    wrong = [sentence(FieldError(p.field, p.got, p.want)) for p in error.problems]
-    return typer.Exit(fail("\n        ".join(wrong), MISUSED))
+    wrong = [sentence(FieldError(p.field, p.got, p.want)) for p in error.problems[:_MOST_TOLD]]
+    more = error.count - len(wrong)
+    return typer.Exit(_fail_all([*wrong, *([f"more wrong fields: {more}"] if more else [])]))
+
+
+def _fail_all(sentences: "Sequence[str]") -> int:
+    """Each by itself: together they may be too long to be recognised as sentences of ours."""
+    from suanli.sentences.words import said
+
+    return fail("\n        ".join(map(said, sentences)), MISUSED)
 
 
 def _check_window(window_ms: int) -> None:

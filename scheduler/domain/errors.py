@@ -41,13 +41,14 @@ class DomainError(Exception):
 
 class Invalid(DomainError):
     """The request itself is wrong; the same request will never be right. `problems` are the first of what is wrong,
-    the message counts all."""
+    `count` and the message count all."""
 
     code = "invalid"
 
     def __init__(self, problems: Iterable[FieldProblem]) -> None:
         found = tuple(problems)
         self.problems = found[:MOST_PROBLEMS]
+        self.count = len(found)
         first = found[0] if found else FieldProblem("", "", "")
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         super().__init__(f"{first.field}: got {first.got}, want {first.want}{more}")

@@ -73,9 +73,11 @@ def cluster_from(value: Any, where: str = "") -> ClusterFile:
     speeds = _models(reader)
     known = load_catalogue()
     catalogue = catalogue_of(speeds, known)
+    wrong_before = len(reader.problems)
     alike = reader.each("nodes", partial(_alike, catalogue=catalogue))
     count = sum(group.count for group in alike)
-    if not 1 <= count <= MOST_NODES:
+    unsaid = len(reader.problems) == wrong_before
+    if count > MOST_NODES or (not count and unsaid):
         reader.problem(reader.at("nodes"), f"{count} nodes", f"1 to {MOST_NODES} nodes")
     prices = _prices(reader)
     reader.finish()

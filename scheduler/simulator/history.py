@@ -181,6 +181,10 @@ def _quota_problems(history: History) -> list[FieldProblem]:
     ]
 
 
+def _name(reader: Reader, key: str) -> str:
+    return reader.text(key, pattern=r"(?s).+", want="a name")
+
+
 def _node(reader: Reader) -> NodeSpec:
     return NodeSpec(
         name=reader.text("name"),
@@ -194,7 +198,7 @@ def _node(reader: Reader) -> NodeSpec:
 def _queue(reader: Reader) -> Queue:
     quota = quota_of(reader)
     return Queue(
-        QueueKey(FirmId(reader.text("firm")), reader.text("name")),
+        QueueKey(FirmId(_name(reader, "firm")), _name(reader, "name")),
         tuple(str(pool) for pool in reader.items("pools")),
         quota.nominal,
         reader.integer("weight", 1, low=1, high=1000),
@@ -242,8 +246,8 @@ def _job(reader: Reader) -> PastJob:
     spare = reader.integer("spare_nodes", 0, low=0, high=MOST_SPARE_NODES)
     gang = Gang(devices, per_node, elastic=read_elastic(reader, devices, per_node), spare_nodes=spare)
     return PastJob(
-        firm=reader.text("firm"),
-        queue=reader.text("queue"),
+        firm=_name(reader, "firm"),
+        queue=_name(reader, "queue"),
         project=reader.text("project", DEFAULT_PROJECT),
         submitted_ms=reader.integer("submitted_ms", low=0, high=_FAR_MS),
         devices=gang.held_devices,

@@ -17,7 +17,7 @@ from scheduler.simulator.jobs import Work
 from scheduler.simulator.traces.jobs import read_jobs
 from scheduler.simulator.traces.kinds import Kind, find_tables
 from scheduler.simulator.traces.steps import read_rates, read_step_jobs
-from scheduler.simulator.traces.tables import BadTrace, read_header, read_rows
+from scheduler.simulator.traces.tables import BadTrace, WrongRows, read_header, read_rows
 
 LIMIT_SPREAD = 0.5  # of the logarithm of declared limit / run time, where a trace declares none
 RESTART_MS = 60_000
@@ -160,11 +160,13 @@ def _of_steps(path: Path, cluster: ClusterFile) -> list[Draft]:
             f"{path}: no table of rates ({', '.join(Kind.RATES.value)}) beside it or one folder above"
         )
     per_node = max(node.devices for node in cluster.nodes)
-    drafts = []
+    drafts, wrong = [], WrongRows(path)
     for job in read_step_jobs(path):
         found = rates.get((job.job_type, job.devices))
         if found is None:
-            raise BadTrace(f"{path}: job {job.job_id}: no rate of {job.job_type!r} on {job.devices} devices")
+            lacks = f"no rate of {job.job_type!r} on {job.devices} devices"
+            wrong.note(BadTrace(f"{path}: job {job.job_id}: {lacks}"))
+            continue
         drafts.append(
             Draft(
                 firm="firm",
@@ -178,6 +180,7 @@ def _of_steps(path: Path, cluster: ClusterFile) -> list[Draft]:
                 kind=f"{job.job_type}/{job.devices}",
             )
         )
+    wrong.refuse()
     return drafts
 
 

@@ -222,6 +222,12 @@ ZH_APART = {
     "{file}: no column {name}": "{file}：没有列 {name}",
     "{file}: no column {name}; it has {names}": "{file}：没有列 {name}；现有 {names}",
     "{file}, line {line}": "{file} 第 {line} 行",
+    "{file}: more wrong rows: {number}": "{file}：另有 {number} 行有误",
+    "more wrong fields: {number}": "另有 {number} 个字段有误",
+    "each job once": "每个作业只出现一次",
+    "each firm once": "每家企业只出现一次",
+    "a name": "名称",
+    "a number above 0": "大于 0 的数字",
     "a number from {low} to {high}": "{low} 到 {high} 的数字",
     "{where}, column {name}: {got}, wanted {want}": "{where}，列 {name}：{got}，应为 {want}",
     "{where}: {number} cells, wanted {want} as in the first line": (

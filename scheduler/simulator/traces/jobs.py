@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scheduler.simulator.traces.kinds import Kind, find_tables
-from scheduler.simulator.traces.tables import BadTrace, each_once, read_header, read_rows
+from scheduler.simulator.traces.tables import BadTrace, TableRow, read_each, read_header
 
 
 class TraceJob(NamedTuple):
@@ -21,28 +21,38 @@ def read_jobs(path: Path) -> list[TraceJob]:
     by_submission = "submit_s" in read_header(path)
     kind = Kind.JOBS_BY_SUBMISSION if by_submission else Kind.JOBS_BY_ARRIVAL
     arrival = "submit_s" if by_submission else "arrival_s"
-    jobs = [
-        TraceJob(
+
+    def job(row: TableRow) -> TraceJob:
+        return TraceJob(
             row.number(arrival),
-            row.number("duration_s"),
+            _run_s(row),
             row.integer("num_gpus", low=1, high=1 << 20),
-            row.text("vc", ""),
+            row.name("vc", ""),
         )
-        for row in each_once(read_rows(path, kind.value), "job_id", "each job once")
-    ]
+
+    jobs = read_each(path, kind.value, job, once="job_id", want="each job once")
     if not jobs:
         raise BadTrace(f"{path}: no jobs")
     return sorted(jobs)
 
 
+def _run_s(row: TableRow) -> float:
+    run_s = row.number("duration_s")
+    if not run_s:
+        raise row.wrong("duration_s", "a number above 0")
+    return run_s
+
+
 def read_firm_nodes(path: Path) -> dict[str, tuple[int, int]]:
     """(nodes, devices on each) by firm, in the order of the table. Raises BadTrace."""
-    firms: dict[str, tuple[int, int]] = {}
-    for row in each_once(read_rows(path, Kind.FIRM_NODES.value), "vc", "each firm once"):
-        firms[row.text("vc")] = (row.integer("nodes", low=1), row.integer("gpus_per_node", low=1))
+
+    def firm(row: TableRow) -> tuple[str, tuple[int, int]]:
+        return row.text("vc"), (row.integer("nodes", low=1), row.integer("gpus_per_node", low=1))
+
+    firms = read_each(path, Kind.FIRM_NODES.value, firm, once="vc", want="each firm once")
     if not firms:
         raise BadTrace(f"{path}: no firms")
-    return firms
+    return dict(firms)
 
 
 def tables_of_jobs(traces: Path, pattern: str = "*") -> list[Path]:

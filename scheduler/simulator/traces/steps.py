@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scheduler.simulator.traces.kinds import Kind
-from scheduler.simulator.traces.tables import BadTrace, each_once, read_rows
+from scheduler.simulator.traces.tables import BadTrace, TableRow, read_each, read_rows
 
 _MOST_NAMED = 20  # models in a refusal
 Rates = Mapping[tuple[str, int], Mapping[str, float]]  # (job type, devices) -> steps per second by model
@@ -23,16 +23,17 @@ class StepJob(NamedTuple):
 
 def read_step_jobs(path: Path) -> list[StepJob]:
     """Jobs in the order of the table. Raises BadTrace."""
-    jobs = [
-        StepJob(
+
+    def job(row: TableRow) -> StepJob:
+        return StepJob(
             row.integer("job_id"),
             row.text("job_type"),
             row.integer("scale_factor", low=1, high=1 << 16),
             row.number("total_steps", low=1),
             row.number("arrival_s"),
         )
-        for row in each_once(read_rows(path, Kind.STEP_JOBS.value), "job_id", "each job once")
-    ]
+
+    jobs = read_each(path, Kind.STEP_JOBS.value, job, once="job_id", want="each job once")
     if not jobs:
         raise BadTrace(f"{path}: no jobs")
     return jobs

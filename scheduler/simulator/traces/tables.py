@@ -5,16 +5,46 @@ import gzip
 import io
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NoReturn, TypeVar
 
 MOST_ROWS = 5_000_000
 MOST_LINE_CHARACTERS = 1 << 20
+MOST_TOLD = 20  # rows of a table that are wrong
 _GZIP = b"\x1f\x8b"
+
+T = TypeVar("T")
 
 
 class BadTrace(ValueError):
-    """A table that cannot be read as what it should be; the sentence names the place."""
+    """A table that cannot be read as what it should be; each sentence names a place."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__("\n".join(sentences))
+        self.sentences = sentences
+
+
+class WrongRows:
+    """The first of what is wrong with a table, in words, and how much more there is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._told: list[str] = []
+        self._more = 0
+
+    def note(self, error: BadTrace) -> None:
+        """One more."""
+        if len(self._told) < MOST_TOLD:
+            self._told += error.sentences
+        else:
+            self._more += 1
+
+    def refuse(self) -> None:
+        """Raises BadTrace where anything is wrong."""
+        if self._told:
+            more = [f"{self._path}: more wrong rows: {self._more}"] if self._more else []
+            raise BadTrace(*self._told, *more)
 
 
 class TableRow:
@@ -34,6 +64,13 @@ class TableRow:
                 return default
             raise BadTrace(f"{self._where}: no column {column}")
         return value.strip()
+
+    def name(self, column: str, default: str | None = None) -> str:
+        """The cell as `text`, which may not be empty where there is such a column."""
+        value = self.text(column, default)
+        if not value and column in self._cells:
+            raise self.wrong(column, "a name")
+        return value
 
     def integer(self, column: str, *, low: int = 0, high: int = 1 << 53) -> int:
         """A whole number within bounds; `12.0` counts as whole."""
@@ -62,6 +99,16 @@ class TableRow:
         return BadTrace(f"{self._where}, column {column}: {shown}, wanted {want}")
 
 
+class _Ragged(TableRow):
+    """A row with more cells than the first line, or fewer: asking for any says so."""
+
+    __slots__ = ()
+
+    def text(self, column: str, default: str | None = None) -> NoReturn:
+        """Raises BadTrace."""
+        raise BadTrace(self._where)
+
+
 def read_header(path: Path) -> tuple[str, ...]:
     """The names of the columns; empty for a file that is no table."""
     try:
@@ -73,7 +120,8 @@ def read_header(path: Path) -> tuple[str, ...]:
 
 
 def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[TableRow]:
-    """Every row, one at a time. Raises BadTrace for missing columns, ragged rows, and files that are broken.
+    """Every row, one at a time. Raises BadTrace for missing columns and files that are broken; of a row with too many
+    cells or too few, any cell that is asked for does.
 
     Memory: one row.
     """
@@ -90,26 +138,41 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[TableRow]:
                 where = f"{path}, line {reader.line_num}"
                 if not cells:
                     continue
-                if len(cells) != len(header):
-                    raise BadTrace(f"{where}: {len(cells)} cells, wanted {len(header)} as in the first line")
                 if reader.line_num > MOST_ROWS:
                     raise BadTrace(f"{path}: more than {MOST_ROWS} lines")
-                yield TableRow(dict(zip(header, cells, strict=True)), where)
+                if len(cells) == len(header):
+                    yield TableRow(dict(zip(header, cells, strict=True)), where)
+                else:
+                    yield _Ragged(
+                        {}, f"{where}: {len(cells)} cells, wanted {len(header)} as in the first line"
+                    )
     except (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile, csv.Error) as error:
         raise BadTrace(f"{path}: not a CSV table (gzip or plain): {unreadable(error)}") from None
     except OSError as error:
         raise BadTrace(f"{path}: {error.strerror or error}") from None
 
 
-def each_once(rows: Iterable[TableRow], column: str, want: str) -> Iterator[TableRow]:
-    """The rows, none of which may have another's cell there. Raises BadTrace. Memory: those cells."""
+def read_each(
+    path: Path, columns: tuple[str, ...], read: Callable[[TableRow], T], *, once: str, want: str
+) -> list[T]:
+    """What `read` makes of each row, of which no two may have one cell in the column `once`, nor may it be empty.
+
+    Raises BadTrace with the first MOST_TOLD rows that are wrong, and how many more there are.
+    """
+    found: list[T] = []
     seen: set[str] = set()
-    for row in rows:
-        cell = row.text(column)
-        if cell in seen:
-            raise row.wrong(column, want)
-        seen.add(cell)
-        yield row
+    wrong = WrongRows(path)
+    for row in read_rows(path, columns):
+        try:
+            cell = row.name(once)
+            if cell in seen:
+                raise row.wrong(once, want)
+            seen.add(cell)
+            found.append(read(row))
+        except BadTrace as error:
+            wrong.note(error)
+    wrong.refuse()
+    return found
 
 
 def unreadable(error: Exception) -> str:

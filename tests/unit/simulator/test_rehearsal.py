@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from scheduler.app import app
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
 from scheduler.domain.errors import Invalid
 from scheduler.domain.ids import FirmId
@@ -782,3 +784,31 @@ def test_a_cluster_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     ]
     with pytest.raises(Invalid):
         read_cluster(path, "absent")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "got"),
+    [(7, "7"), ([], "'0 nodes'"), (None, "'0 nodes'")],
+    ids=["a number", "an empty list", "none"],
+)
+def test_what_is_no_list_of_nodes_is_told_once(nodes: object, got: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        cluster_from({"nodes": nodes})
+    assert [(problem.field, problem.got) for problem in caught.value.problems] == [("nodes", got)]
+
+
+def test_of_a_history_with_many_wrong_fields_the_first_are_told_and_the_others_counted(
+    tmp_path: Path,
+) -> None:
+    history = a_history()
+    history["jobs"] = [{**history["jobs"][0], "firm": "", "run_ms": 0}] * 70
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(history_text(history))
+    done = CliRunner().invoke(app, ["simulate", str(wrong)])
+    lines = done.stderr.splitlines()
+    assert (done.exit_code, len(lines)) == (2, 21)
+    assert lines[0].endswith("wrong.json: jobs[0].firm: got '', want a name")
+    assert lines[1].endswith(
+        "wrong.json: jobs[0].run_ms: got 0, want a whole number from 1 to 140737488355328"
+    )
+    assert lines[-1] == "        more wrong fields: 120"

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scheduler.simulator.traces.jobs import TraceJob, read_firm_nodes, read_jobs, tables_of_jobs
 from scheduler.simulator.traces.kinds import Kind, find_tables
 from scheduler.simulator.traces.profiles import Profile, TunedJob, placement, read_tuned_jobs
 from scheduler.simulator.traces.steps import StepJob, read_rates, read_step_jobs
-from scheduler.simulator.traces.tables import BadTrace
+from scheduler.simulator.traces.tables import MOST_TOLD, BadTrace
 from scheduler.simulator.traces.topology import Host, read_topology
 from tests.builders.traces import small_traces, write_table
 
@@ -108,3 +110,37 @@ def test_tuned_jobs_and_their_profiles_are_read(tmp_path: Path) -> None:
     assert profile.step_s("rtx", 12, 8, 48) == pytest.approx(0.4)
     assert profile.step_s("rtx", 5, 8, 48) is None
     assert [placement(*pair) for pair in ((12, 8), (16, 8), (3, 4), (12, 4))] == ["48", "88", "3", "444"]
+
+
+COLUMNS = "job_id,arrival_s,duration_s,num_gpus,vc"
+
+
+def test_every_wrong_row_is_told_with_its_line_and_column(tmp_path: Path) -> None:
+    rows = ["1,0,60,8,a", ",0,60,8,a", "2,0,0,8,a", "3,0,60,8,", "4,0,60,many,a", "5,0,60", "1,0,60,8,a"]
+    with pytest.raises(BadTrace) as refused:
+        read_jobs(write_table(tmp_path, "a.csv", COLUMNS, rows))
+    assert [sentence.removeprefix(f"{tmp_path}/") for sentence in refused.value.sentences] == [
+        "a.csv, line 3, column job_id: '', wanted a name",
+        "a.csv, line 4, column duration_s: '0', wanted a number above 0",
+        "a.csv, line 5, column vc: '', wanted a name",
+        "a.csv, line 6, column num_gpus: 'many', wanted a whole number from 1 to 1048576",
+        "a.csv, line 7: 3 cells, wanted 5 as in the first line",
+        "a.csv, line 8, column job_id: '1', wanted each job once",
+    ]
+
+
+@given(wrong=st.lists(st.booleans(), max_size=60))
+def test_of_many_wrong_rows_the_first_are_told_and_the_others_counted(
+    tmp_path_factory: pytest.TempPathFactory, wrong: list[bool]
+) -> None:
+    rows = ["0,0,60,8,a", *(f"{n},0,{0 if bad else 60},8,a" for n, bad in enumerate(wrong, 1))]
+    path = write_table(tmp_path_factory.mktemp("rows"), "a.csv", COLUMNS, rows)
+    if not any(wrong):
+        assert len(read_jobs(path)) == len(rows)
+        return
+    with pytest.raises(BadTrace) as refused:
+        read_jobs(path)
+    more = sum(wrong) - MOST_TOLD
+    told = refused.value.sentences
+    assert len(told) == min(sum(wrong), MOST_TOLD) + (more > 0)
+    assert (told[-1] == f"{path}: more wrong rows: {more}") == (more > 0)
