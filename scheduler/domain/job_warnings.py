@@ -16,6 +16,11 @@ def warnings_of(spec: Mapping[str, Any]) -> list[FieldProblem]:
     return [FieldProblem("estimate_seconds", str(estimate_s), want)]
 
 
+def estimated_seconds(estimate_s: int | None, limit_s: int | None) -> int | None:
+    """How long a job runs by its estimate: at its time limit it is stopped. None: it has none."""
+    return estimate_s if estimate_s is None or limit_s is None else min(estimate_s, limit_s)
+
+
 class Late(NamedTuple):
     """A job that most likely does not start, or by its estimate does not end, before its deadline."""
 
@@ -46,8 +51,7 @@ def late(spec: Mapping[str, Any], starts_ms: int | None) -> Late | None:
     deadline = spec.get("deadline")
     if deadline is None or starts_ms is None:
         return None
-    estimate_s, limit_s = spec.get("estimate_seconds") or 0, spec.get("time_limit_seconds")
-    runs_s = estimate_s if limit_s is None else min(estimate_s, limit_s)
+    runs_s = estimated_seconds(spec.get("estimate_seconds"), spec.get("time_limit_seconds")) or 0
     deadline_ms, ends_ms = from_rfc3339(deadline), starts_ms + 1000 * runs_s
     if starts_ms >= deadline_ms:
         return Late(deadline, starts_ms, starts=True)

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.allocations import Goal
 from scheduler.domain.authorise import Principal
 from scheduler.domain.devices import WHOLE_PPM
+from scheduler.domain.job_warnings import estimated_seconds
 from scheduler.domain.jobs import Budget
 from scheduler.domain.reasons import StopReason
 from scheduler.domain.time import HOUR_MS
@@ -151,8 +152,10 @@ def _left(job: JobRecord, now_ms: int) -> tuple[int | None, str | None]:
     step, of = report.get("step"), report.get("of")
     if isinstance(step, int) and isinstance(of, int) and 0 < step <= of and ran_ms:
         return ran_ms * (of - step) // step, "progress"
-    if job.spec.get("estimate_seconds") is not None:
-        return max(int(job.spec["estimate_seconds"]) * 1000 - ran_ms, 0), "estimate"
-    if job.spec.get("time_limit_seconds") is not None:
-        return max(int(job.spec["time_limit_seconds"]) * 1000 - ran_ms, 0), "time_limit"
+    limit_s = job.spec.get("time_limit_seconds")
+    estimate_s = estimated_seconds(job.spec.get("estimate_seconds"), limit_s)
+    if estimate_s is not None:
+        return max(1000 * estimate_s - ran_ms, 0), "estimate"
+    if limit_s is not None:
+        return max(1000 * int(limit_s) - ran_ms, 0), "time_limit"
     return None, None

@@ -17,7 +17,7 @@ from scheduler.domain.batches import references_beyond, wrong_references
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.ids import FirmId, Ids, JobId
-from scheduler.domain.job_warnings import late, warnings_of
+from scheduler.domain.job_warnings import estimated_seconds, late, warnings_of
 from scheduler.domain.jobs import Dependencies, JobSpec
 from scheduler.machine import apply, take_snapshot
 from scheduler.machine.messages import JobSubmitted
@@ -46,7 +46,7 @@ class VariantPrice:
     device_hour_cny: str | None
     gang_hour_cny: str | None
     at_most_cny: str | None  # for the time limit, of one attempt
-    estimate_cny: str | None  # for the estimate
+    estimate_cny: str | None  # for the estimate, as far as the time limit lets it run
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def _price(spec: JobSpec, model: str, price_nano_cny: int | None) -> VariantPric
         device_hour_cny=cny_to_the_fen(Fraction(price_nano_cny)),
         gang_hour_cny=cny_to_the_fen(gang),
         at_most_cny=of_time(spec.time_limit_seconds),
-        estimate_cny=of_time(spec.estimate_seconds),
+        estimate_cny=of_time(estimated_seconds(spec.estimate_seconds, spec.time_limit_seconds)),
     )
 
 

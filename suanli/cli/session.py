@@ -100,9 +100,14 @@ def _require_one_firm(name: str, firms: list[str]) -> None:
 
 
 def _near(typed: str, jobs: list[Job]) -> str:
+    """A job whose name is near what was typed; where a firm was typed, too, with the firm that has it."""
     from difflib import get_close_matches
 
-    near = get_close_matches(typed, list(dict.fromkeys(job["name"] for job in jobs)), 1, 0.6)
+    firm, _, name = typed.rpartition("/")
+    near = get_close_matches(name, list(dict.fromkeys(job["name"] for job in jobs)), 3, 0.6)
+    if firm:
+        named = list(dict.fromkeys(f"{job['firm']}/{job['name']}" for job in jobs if job["name"] in near))
+        near = get_close_matches(typed, named, 1, 0.0)
     return f"; did you mean {near[0]}?" if near else " (suanli jobs lists them)"
 
 

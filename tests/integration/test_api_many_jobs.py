@@ -308,6 +308,9 @@ async def test_a_trial_says_on_what_when_and_at_what_price_and_stores_nothing(
         "estimate_cny": "50.00",
     }
     assert await stored(installation) == 0
+    beyond = {**spec, "estimate_seconds": "3h"}  # it is stopped at its time limit
+    (price,) = (await lin.post("/v1/jobs/validate", json=beyond)).json()["prices"]
+    assert (price["estimate_cny"], price["at_most_cny"]) == ("200.00", "200.00")
     too_large = await lin.post(
         "/v1/jobs/validate", json=job_spec(gang={"devices": 64, "devices_per_node": 8})
     )

@@ -63,5 +63,8 @@ async def test_a_job_that_waits_has_cost_nothing_and_its_time_limit_is_the_most_
 ) -> None:
     found = await cost(installation, await installation.submit(time_limit_seconds=3_600))
     assert (found["held_cny"], found["to_end_cny"], found["basis"]) == ("0.00", "12.50", "time_limit")
+    beyond = await installation.submit(time_limit_seconds=3_600, estimate_seconds=9_000)
+    found = await cost(installation, beyond)
+    assert (found["to_end_cny"], found["basis"]) == ("12.50", "estimate")
     unknown = await cost(installation, await installation.submit())
     assert (unknown["per_hour_cny"], unknown["to_end_cny"], unknown["basis"]) == ("12.50", None, None)

@@ -70,7 +70,7 @@ class VariantPriceOut(Out):
     device_hour_cny: str | None
     gang_hour_cny: str | None
     at_most_cny: Annotated[str | None, Field(description="Of one attempt that reaches its time limit.")]
-    estimate_cny: Annotated[str | None, Field(description="For `estimate_seconds`.")]
+    estimate_cny: Annotated[str | None, Field(description="For `estimate_seconds`, to its time limit.")]
 
 
 class TrialOut(Out):
