@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from scheduler.catalogue import Catalogue
 from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.time import DAY_MS, HOUR_MS, MINUTE_MS
 from scheduler.planner import (
+    Hole,
     JobPlacement,
     Plan,
     PlannerConfig,
@@ -61,15 +61,16 @@ class Moment:
         queues: Sequence[Queue] | None = None,
         *,
         cohorts: Sequence[Cohort] = (Cohort(TREE),),
-        catalogue: Catalogue | None = None,
+        calendar: tuple[Hole, ...] = (),
         config: PlannerConfig | None = None,
     ) -> None:
         self.nodes = {node.name: node for node in nodes}
         self.cluster = VirtualCluster(
-            catalogue or catalogue_of({FAST: 200_000, SLOW: 100_000}),
+            catalogue_of({FAST: 200_000, SLOW: 100_000}),
             tuple(self.nodes.values()),
             queues or [a_quota("own", within=None)],
             cohorts={cohort.name: cohort for cohort in cohorts},
+            calendar=calendar,
         )
         self.config = config or PlannerConfig()
         self._taken = dict.fromkeys(self.nodes, 0)
