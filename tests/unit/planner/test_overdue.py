@@ -67,7 +67,7 @@ def test_nobody_has_the_turn_before_he_has_waited_for_long() -> None:
 @pytest.mark.parametrize(
     "shape",
     [
-        BORROWS._replace(devices=32),
+        BORROWS._replace(devices=24),
         BORROWS._replace(devices=9, devices_per_node=9),
         BORROWS._replace(models=("no such",)),
     ],
@@ -87,9 +87,10 @@ def test_who_could_never_start_keeps_nobody_from_his_turn(shape: Shape) -> None:
         ({"resumable": True}, 24, PATIENCE + DAY, False),
         ({"resumable": True}, 24, 2 * PATIENCE + DAY, True),
         ({}, 24, PATIENCE + DAY, False),
+        ({"resumable": True, "time_limit_ms": 99 * HOUR_MS}, 24, PATIENCE + DAY, False),
         ({"time_limit_ms": 99 * HOUR_MS}, 24, PATIENCE + DAY, True),
     ],
-    ids=["had some", "waited as long beside", "had his turn", "waited again", "no end", "has an end"],
+    ids=["had some", "waited as long beside", "had his turn", "waited again", "no end", "resumes and has an end", "has an end"],
 )
 def test_who_has_had_devices_waits_as_long_again_but_who_does_not_resume_and_ends(
     its: dict[str, Any], held_h: int, minutes: float, expected: bool
