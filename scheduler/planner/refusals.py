@@ -25,6 +25,7 @@ class Refusal(NamedTuple):
     ends: float | None  # when the job would have ended; None: that did not matter
     refused: Refused
     blocked: Blocked
+    submitted_ms: int | None = None  # as it waits for a faster model, which who has waited longer need not
 
     def blocked_of(self, shape: Shape) -> Blocked:
         """Why such a class waits; what is said to it alone is added."""
@@ -73,9 +74,9 @@ class Refusals:
     def known(self, shape: Shape, job: WaitingJob, queue: Queue) -> Refusal | None:
         """What the job meets as another one met it, or None."""
         met = self._met.get(self._alike(shape, queue)) if self._met else None
-        if met is None or (met.ends is not None and self._ends(shape, job) < met.ends):
+        if met is None or (met.submitted_ms is not None and job.submitted_ms < met.submitted_ms):
             return None
-        return met
+        return None if met.ends is not None and self._ends(shape, job) < met.ends else met
 
     def just_met(self, turn: Turn) -> Refusal | None:
         """What the job meets as another one met it since when nothing was given or kept: by quota, or where the market
@@ -100,8 +101,10 @@ class Refusals:
 
     def _told(self, turn: Turn, refused: Refused, blocked: Blocked) -> Refusal:
         """To whoever comes later, whatever is given meanwhile, but what was its own quota's refusal."""
-        ends = self._ends(turn.shape, turn.job) if self._by_its_end(refused) else None
-        refusal = Refusal(ends, refused, blocked)
+        waits = any(why.reason is Reason.FASTER_LATER for why in refused.reasons)
+        # Who ends sooner may start where this one may not: on what is kept, or as it does not wait.
+        ends = self._ends(turn.shape, turn.job) if waits or self._later.lends() else None
+        refusal = Refusal(ends, refused, blocked, turn.job.submitted_ms if waits else None)
         if not refused.by_quota:
             self._met[self._alike(turn.shape, turn.queue)] = refusal
         return refusal
@@ -120,10 +123,6 @@ class Refusals:
 
     def _moment(self, turn: Turn) -> tuple[object, ...]:
         return self._fleet.clock.now, self._sharing.moment(turn.shape.queue)
-
-    def _by_its_end(self, refused: Refused) -> bool:
-        """Whether one that ends sooner may start where this one may not: on what is kept, or as it does not wait."""
-        return self._later.lends() or any(why.reason is Reason.FASTER_LATER for why in refused.reasons)
 
     def _ends(self, shape: Shape, job: WaitingJob) -> float:
         """When a start now has ended at the latest on its fastest model; inf where nobody knows, or it has none."""

@@ -90,7 +90,15 @@ def test_who_could_never_start_keeps_nobody_from_his_turn(shape: Shape) -> None:
         ({"resumable": True, "time_limit_ms": 99 * HOUR_MS}, 24, PATIENCE + DAY, False),
         ({"time_limit_ms": 99 * HOUR_MS}, 24, PATIENCE + DAY, True),
     ],
-    ids=["had some", "waited as long beside", "had his turn", "waited again", "no end", "resumes and has an end", "has an end"],
+    ids=[
+        "had some",
+        "waited as long beside",
+        "had his turn",
+        "waited again",
+        "no end",
+        "resumes and has an end",
+        "has an end",
+    ],
 )
 def test_who_has_had_devices_waits_as_long_again_but_who_does_not_resume_and_ends(
     its: dict[str, Any], held_h: int, minutes: float, expected: bool
