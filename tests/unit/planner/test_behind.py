@@ -9,7 +9,7 @@ from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import COMPUTE, Cohort
 from scheduler.domain.time import HOUR_MS
 from scheduler.planner import PlannerConfig
-from tests.builders.moments import FAST, HOUR, SLOW, TREE, Moment, a_node, a_quota, asks
+from tests.builders.moments import DAY, FAST, HOUR, SLOW, TREE, Moment, a_node, a_quota, asks
 
 LOW, HIGH = Priority.LOW, Priority.HIGH
 
@@ -124,3 +124,23 @@ def test_who_asked_in_vain_on_one_model_keeps_nobody_from_another() -> None:
     moment.waits("first", asks(8, priority=HIGH), 5)
     moment.waits("second", asks(8, priority=HIGH, model=SLOW))
     assert moment.stops() == ["low"]
+
+
+@pytest.mark.parametrize(
+    ("runs", "days", "waits", "waits_days", "stops"),
+    [
+        (LOW, 0.1, Priority.NORMAL, 0.0, ["runs"]),
+        (LOW, 1.1, Priority.NORMAL, 0.0, []),
+        (LOW, 1.1, HIGH, 0.0, ["runs"]),
+        (LOW, 2.1, HIGH, 0.0, []),
+        (Priority.NORMAL, 0.1, Priority.NORMAL, 1.1, []),
+    ],
+    ids=["lower", "raised by age", "still lower", "raised twice", "of the same class as who was raised"],
+)
+def test_a_lower_class_stops_unless_age_has_raised_it_to_the_rank_of_who_waits(
+    runs: Priority, days: float, waits: Priority, waits_days: float, stops: list[str]
+) -> None:
+    moment = Moment([a_node("n1")])
+    moment.runs("runs", asks(8, priority=runs), {"n1": 8}, days * DAY)
+    moment.waits("waits", asks(8, priority=waits), waits_days * DAY)
+    assert moment.stops() == stops
