@@ -47,7 +47,7 @@ def test_of_two_that_trip_the_planner_together_who_holds_devices_or_comes_first_
         return made
 
     snapshot = a_snapshot()
-    made, found = sifted(make, snapshot)
+    made, found = sifted(make, snapshot, lambda: True)
     assert found == {together[1]}
     assert set(made) == set(parts_of(snapshot)) - found
 
@@ -59,6 +59,6 @@ def test_who_trips_the_forecast_alone_is_left_out_too() -> None:
     snapshot = replace(snapshot, running=(*running, snapshot.running[1]), resting=())
     config = PlannerConfig(max_placements=2)  # who is left waits, so that a start is foretold
     assert len(plan(snapshot, NOW_MS, config)[0].placements) == 2
-    proposal, report = sifted_plan(snapshot, NOW_MS, config)
+    proposal, report = sifted_plan(snapshot, NOW_MS, config, lambda: True)
     assert len(proposal.placements) == 2
     assert report.starts(JobId("waits 4")) is not None
