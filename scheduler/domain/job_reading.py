@@ -166,7 +166,9 @@ def _variants(reader: Reader, *, holds: bool) -> tuple[Variant, ...]:
     """`holds`: an interactive job needs no command, and holds its devices until it is cancelled or its time is up."""
     shorthand = [key for key in _OF_A_VARIANT if reader.has(key)]
     if shorthand and reader.has("variants"):
-        reader.problem("variants", "both variants and " + ", ".join(shorthand), "one of the two forms")
+        names = ", ".join(shorthand)
+        want = f"{names} in each of the variants, not beside them"
+        reader.problem("variants", f"both variants and {names}", want)
     if not reader.has("variants"):
         reader.raw("variants")
         return (_variant(reader, holds),)

@@ -166,8 +166,9 @@ def of_field(error: FieldError, file: YamlFile) -> str:
     """One wrong field of a file, with its line. What the server calls the first variant's, a file without variants has
     in the job itself.
     """
-    written = error.field.replace("variants[0].", "", 1)
-    if error.field not in file.lines and written in file.lines:
+    place, first, rest = error.field.partition("variants[0].")
+    written = place + rest
+    if first and f"{place}variants" not in file.lines and written in file.lines:
         error = replace(error, field=written)
     line = file.line_of(error.field)
     return sentence(error, f"{file.name}, line {line}: " if line else f"{file.name}: ")

@@ -30,6 +30,8 @@ _MEMBER = re.compile(rf"({NAMED.pattern})\[(\d{{1,6}})\]")
 _MOST_OF_ARRAY = 10_000
 SHORT_ID = 12
 _LOOKED_AT = 500
+# Of a name that may be meant: one letter of four may differ.
+_LEAST_ALIKE = 0.72
 
 
 def open_client(profile: str | None = None) -> Client:
@@ -104,7 +106,7 @@ def _near(typed: str, jobs: list[Job]) -> str:
     from difflib import get_close_matches
 
     firm, _, name = typed.rpartition("/")
-    near = get_close_matches(name, list(dict.fromkeys(job["name"] for job in jobs)), 3, 0.6)
+    near = get_close_matches(name, list(dict.fromkeys(job["name"] for job in jobs)), 3, _LEAST_ALIKE)
     if firm:
         named = list(dict.fromkeys(f"{job['firm']}/{job['name']}" for job in jobs if job["name"] in near))
         near = get_close_matches(typed, named, 1, 0.0)

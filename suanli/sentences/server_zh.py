@@ -45,7 +45,7 @@ ZH_SENTENCES = {
     "key of a device model": "设备型号的键",
     "a port that the job declares ({listed})": "作业声明的端口（{listed}）",
     "none: add ports: [...] to the job": "没有：请在作业中加 ports: [...]",
-    "one of the two forms": "两种写法之一",
+    "{names} in each of the variants, not beside them": "{names} 写在每个变体之内，而不是旁边",
     # What a job, a batch or a configuration should have said
     "a device model of the catalogue": "目录中的设备型号",
     "{field}, which is counted in TFLOPS": "{field}（以 TFLOPS 计）",

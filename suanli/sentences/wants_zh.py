@@ -4,6 +4,7 @@ ZH_WANTS = {
     "a name that one job of the batch has ({number} have it), or an id": (
         "本批次中只有一个作业使用的名称（现有 {number} 个），或标识"
     ),
+    "a job of the batch that was refused": "本批次中被拒绝的作业",
     "the id of a job or array of this firm, or the name of a job of this batch": (
         "本企业某个作业或数组的标识，或本批次中作业的名称"
     ),

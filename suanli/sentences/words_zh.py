@@ -271,7 +271,7 @@ ZH = {
     "at most, by its time limit": "按时限的上限",
     "{queue}, priority {priority}": "{queue}，优先级 {priority}",
     "{tasks} x {devices} devices": "{tasks} x {devices} 个设备",
-    "{moment} by {who}": "{moment},{who}",
+    "{moment} by {who}": "{moment}，{who}",
     "{rate} of billed use": "计费用量的 {rate}",
     "{rate} of live use": "存活用量的 {rate}",
     "{rate} of worked use": "工作用量的 {rate}",

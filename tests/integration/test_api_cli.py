@@ -351,7 +351,8 @@ def test_who_sees_the_jobs_of_all_firms_says_which_is_meant(shell: Shell) -> Non
     for typed, meant in (("nix/train", None), ("lanjin/trian", "lanjing"), ("beiming/tarin", "beiming")):
         said = shell.run("hold", typed, code=1).stderr
         assert re.search(rf"did you mean {meant or '(lanjing|beiming)'}/train\?", said), said
-    assert "did you mean" not in shell.run("hold", "lanjing/xyz", code=1).stderr
+    for typed in ("lanjing/xyz", "nix/twin", "twin"):
+        assert "did you mean" not in shell.run("hold", typed, code=1).stderr, typed
     give_state(shell, ours, state="failed")
     assert shell.json("cancel", "train")[0]["job_id"] == theirs, "the only one that has not ended"
 

@@ -291,6 +291,12 @@ def test_a_refused_file_is_told_by_its_lines() -> None:
     ]
 
 
+def test_a_field_of_one_of_several_variants_is_told_as_its_own() -> None:
+    lines = {"command": 2, "variants": 3, "variants[0]": 3, "variants[0].model": 3}
+    told = of_field(FieldError("variants[0].command", "nothing", "text"), YamlFile("job.yaml", {}, lines))
+    assert told == "job.yaml, line 3: variants[0].command: got nothing, want text"
+
+
 def test_a_field_of_the_only_variant_is_told_as_the_file_has_it_also_in_batches() -> None:
     batch = YamlFile("jobs.yaml", {}, {"jobs[0]": 2, "jobs[0].name": 2, "jobs[0].model": 3})
     told = of_field(FieldError("jobs[0].variants[0].model", "x", "y"), batch)

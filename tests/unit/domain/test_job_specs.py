@@ -94,7 +94,8 @@ def test_every_problem_is_told_at_once_with_its_path() -> None:
 
 
 def test_both_forms_of_variants_together_are_refused() -> None:
-    assert "variants" in problems({**LEAST, "variants": [{"model": "mlu370-x8", "command": "x"}]})
+    wrong = problems({**LEAST, "variants": [{"model": "mlu370-x8", "command": "x"}]})
+    assert wrong == {"variants": "model, command in each of the variants, not beside them"}
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 5, {"name": {}}, {"variants": {}}, {"gang": []}])
