@@ -167,7 +167,8 @@ _STYLE = (
     "@media(max-width:45em){body{margin:1em .5em}}"
     "table{border-collapse:collapse}"
     "td,th{border:1px solid #ccc;padding:4px 8px;text-align:right}"
-    "td:first-child,th:first-child,table:first-of-type td{text-align:left}table:first-of-type td+td{overflow-wrap:anywhere}"
+    "td:first-child,th:first-child,table:first-of-type td{text-align:left}"
+    "table:first-of-type td+td{overflow-wrap:anywhere}"
     "figure{margin:0;overflow-x:auto}img{max-width:100%;min-width:50em}"
 )
 
