@@ -96,7 +96,7 @@ def answer_of(asked: Asked, config: PlannerConfig) -> Answer:
 def summary_of(answer: Answer) -> str:
     """What was asked of, in a line."""
     whole, running = answer.prospects[0].whole, len(answer.prospects[0].snapshot.running)
-    return f"the present at {to_rfc3339(answer.present.at_ms)}: {running} jobs run, {whole.jobs} jobs wait"
+    return f"the present at {to_rfc3339(answer.present.at_ms)}: jobs that run: {running}, that wait: {whole.jobs}"
 
 
 # --- For people -----------------------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ ZH_APART = {
     "grow": "扩容",
     "node_failed": "节点故障",
     # What would be if
-    "the present at {at}: {running} jobs run, {waiting} jobs wait": (
+    "the present at {at}: jobs that run: {running}, that wait: {waiting}": (
         "{at} 的现状：{running} 个作业在运行，{waiting} 个作业在等待"
     ),
     "What this moment would bring": "此刻会怎样",

@@ -354,7 +354,7 @@ def test_what_would_be_if_is_asked_at_the_machine_and_a_wrong_file_is_one_senten
         ("change", "packing"),
     ]
     shown = scheduler(shared.data, "admin", "what-if", "--change", str(change))
-    assert "0 jobs run, 0 jobs wait" in shown.stdout
+    assert "jobs that run: 0, that wait: 0" in shown.stdout
 
 
 def test_check_finds_nothing_broken_in_a_new_installation(shared: Up) -> None:
