@@ -117,10 +117,10 @@ def _validate_many(read: YamlFile, profile: str | None, as_json: bool) -> None:
     from suanli.client.errors import Refused
     from suanli.sentences.words import word
 
-    items, _ = jobs_of(read)
+    items, atomic = jobs_of(read)
     with open_client(profile) as client:
         try:
-            batch = client.validate_many(items)
+            batch = client.validate_many(items, atomic=atomic)
         except Refused as error:
             raise of_file(error, read, as_json=as_json) from None
     if as_json:

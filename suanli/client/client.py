@@ -154,9 +154,9 @@ class Client(Surroundings):
         path = "/v1/jobs/validate"
         return cast(types.Trial, self._transport.request("POST", path, body=dict(spec), repeatable=True))
 
-    def validate_many(self, specs: Sequence[Mapping[str, Any]]) -> types.Batch:
+    def validate_many(self, specs: Sequence[Mapping[str, Any]], *, atomic: bool = True) -> types.Batch:
         """What would become of each job of a batch; nothing is submitted, and so there are no ids."""
-        body, path = {"jobs": [dict(spec) for spec in specs]}, "/v1/jobs/batch/validate"
+        body, path = {"jobs": [dict(spec) for spec in specs], "atomic": atomic}, "/v1/jobs/batch/validate"
         return cast(types.Batch, self._transport.request("POST", path, body=body, repeatable=True))
 
     def waiting(self, queue: str = "default", *, limit: int = 100) -> list[types.Waiting]:

@@ -710,5 +710,9 @@ def test_a_batch_is_validated_as_it_would_be_submitted(shell: Shell) -> None:
     assert said.stdout.endswith("Of 3 entries of bad.yaml, 3 would be refused.\n")
     assert said.stdout.startswith(shell.run("submit", bad, code=1).stdout.removesuffix("Submitted 0 jobs.\n"))
     assert shell.json("jobs") == []
+    unsure = shell.file("unsure.yaml", f"atomic: maybe\njobs:\n{job}")
+    assert "line 1: atomic: got 'maybe', want true or false" in shell.run("validate", unsure, code=2).stderr
+    empty = shell.file("empty.yaml", "jobs: []\n")
+    assert "jobs: got [], want a list of 1 to 10000 jobs" in shell.run("validate", empty, code=2).stderr
     shell.file("none.yaml", "jobs: 3\n")
     assert "none.yaml: want `jobs:` with a list of jobs" in shell.run("validate", "none.yaml", code=2).stderr

@@ -143,7 +143,7 @@ async def _read_batch(request: Request) -> tuple[Sequence[object], bool]:
     items = reader.some("jobs", most=MOST_JOBS)
     atomic = reader.boolean("atomic", True)
     if not items and not reader.problems:
-        reader.problem("jobs", value, f"a list of 1 to {MOST_JOBS} jobs")
+        reader.problem("jobs", reader.raw("jobs"), f"a list of 1 to {MOST_JOBS} jobs")
     reader.finish()
     return items, bool(atomic)
 
