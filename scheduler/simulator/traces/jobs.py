@@ -25,7 +25,7 @@ def read_jobs(path: Path) -> list[TraceJob]:
     def job(row: TableRow) -> TraceJob:
         return TraceJob(
             row.number(arrival),
-            _run_s(row),
+            row.number("duration_s"),
             row.integer("num_gpus", low=1, high=1 << 20),
             row.name("vc", ""),
         )
@@ -34,13 +34,6 @@ def read_jobs(path: Path) -> list[TraceJob]:
     if not jobs:
         raise BadTrace(f"{path}: no jobs")
     return sorted(jobs)
-
-
-def _run_s(row: TableRow) -> float:
-    run_s = row.number("duration_s")
-    if not run_s:
-        raise row.wrong("duration_s", "a number above 0")
-    return run_s
 
 
 def read_firm_nodes(path: Path) -> dict[str, tuple[int, int]]:

@@ -16,8 +16,8 @@ from tests.builders.traces import small_traces, write_table
 
 
 def test_jobs_are_read_with_either_column_of_arrival_and_sorted_by_it(tmp_path: Path) -> None:
-    one = write_table(tmp_path, "a.csv", "job_id,arrival_s,duration_s,num_gpus", ["1,5,60.5,8", "0,1,7,1"])
-    assert read_jobs(one) == [TraceJob(1, 7, 1, ""), TraceJob(5, 60.5, 8, "")]
+    one = write_table(tmp_path, "a.csv", "job_id,arrival_s,duration_s,num_gpus", ["1,5,60.5,8", "0,1,0,1"])
+    assert read_jobs(one) == [TraceJob(1, 0, 1, ""), TraceJob(5, 60.5, 8, "")]
     two = write_table(tmp_path, "b.csv", "job_id,submit_s,duration_s,num_gpus,vc", ["1,5,60,8,x"])
     assert read_jobs(two) == [TraceJob(5, 60, 8, "x")]
     assert tables_of_jobs(tmp_path) == [one, two]
@@ -116,12 +116,12 @@ COLUMNS = "job_id,arrival_s,duration_s,num_gpus,vc"
 
 
 def test_every_wrong_row_is_told_with_its_line_and_column(tmp_path: Path) -> None:
-    rows = ["1,0,60,8,a", ",0,60,8,a", "2,0,0,8,a", "3,0,60,8,", "4,0,60,many,a", "5,0,60", "1,0,60,8,a"]
+    rows = ["1,0,60,8,a", ",0,60,8,a", "2,0,-1,8,a", "3,0,60,8,", "4,0,60,many,a", "5,0,60", "1,0,60,8,a"]
     with pytest.raises(BadTrace) as refused:
         read_jobs(write_table(tmp_path, "a.csv", COLUMNS, rows))
     assert [sentence.removeprefix(f"{tmp_path}/") for sentence in refused.value.sentences] == [
         "a.csv, line 3, column job_id: '', wanted a name",
-        "a.csv, line 4, column duration_s: '0', wanted a number above 0",
+        "a.csv, line 4, column duration_s: '-1', wanted a number from 0 to 1e+15",
         "a.csv, line 5, column vc: '', wanted a name",
         "a.csv, line 6, column num_gpus: 'many', wanted a whole number from 1 to 1048576",
         "a.csv, line 7: 3 cells, wanted 5 as in the first line",
@@ -133,7 +133,7 @@ def test_every_wrong_row_is_told_with_its_line_and_column(tmp_path: Path) -> Non
 def test_of_many_wrong_rows_the_first_are_told_and_the_others_counted(
     tmp_path_factory: pytest.TempPathFactory, wrong: list[bool]
 ) -> None:
-    rows = ["0,0,60,8,a", *(f"{n},0,{0 if bad else 60},8,a" for n, bad in enumerate(wrong, 1))]
+    rows = ["0,0,60,8,a", *(f"{n},0,{-1 if bad else 60},8,a" for n, bad in enumerate(wrong, 1))]
     path = write_table(tmp_path_factory.mktemp("rows"), "a.csv", COLUMNS, rows)
     if not any(wrong):
         assert len(read_jobs(path)) == len(rows)
