@@ -24,10 +24,10 @@ class Looked(NamedTuple):
 
 
 class StillLooking(Exception):
-    """The time is up before all that trips the planner is found: what is, is in `found`; the rest in `looked`."""
+    """The time is up before all that trips the planner is found: what this call found, and how far it has come."""
 
     def __init__(self, found: Set[Part], looked: Looked) -> None:
-        super().__init__(f"{len(found)} found so far")
+        super().__init__(f"{len(found)} found, and there is more to look at")
         self.found = found
         self.looked = looked
 
@@ -105,7 +105,7 @@ def sifted(
 def _still(looked: Looked, parts: Sequence[Part]) -> tuple[list[Part], list[Sequence[Part]]]:
     """What is left of (good, groups). Parts that have come since are looked at last, so that the search ends."""
     there = set(parts)
-    good = [part for part in looked.good if part in there]
+    good = list(looked.good)  # also those that are not there any more
     left = ([part for part in group if part in there] for group in looked.groups)
     groups: list[Sequence[Part]] = [group for group in left if group]
     there.difference_update(good, *groups)

@@ -1,6 +1,6 @@
 """What trips the planner is left out of plans: the others start, and whoever is left out is told why it waits."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 import pytest
 from structlog.testing import capture_logs
@@ -40,7 +40,7 @@ class Tripping:
         self.planners += 1
         return self._Planner(self, Planner(self._controller.state.catalogue, self._controller.config))
 
-    def trips(self, jobs: set[str]) -> bool:
+    def trips(self, jobs: Set[str]) -> bool:
         return self.over <= jobs if self.only_together else not self.over.isdisjoint(jobs)
 
     class _Planner:
@@ -52,7 +52,7 @@ class Tripping:
             self._of.now_s += self._of._plan_s
             jobs = {job.job_id for item in snapshot.classes for job in item.jobs}
             jobs |= {job.job_id for job in snapshot.running} | {one.job.job_id for one in snapshot.resting}
-            if self._of.trips({*jobs}):
+            if self._of.trips(jobs):
                 raise ZeroDivisionError("a defect")
             return self._planner.plan(snapshot, now_ms)
 
@@ -259,7 +259,6 @@ def test_a_search_begins_anew_where_what_was_good_trips_the_planner() -> None:
 
 def test_of_two_jobs_that_trip_the_planner_only_together_the_older_one_starts() -> None:
     controller = controller_with(4)
-
     tripping = Tripping(controller, {"j1", "j2"})
     tripping.only_together = True
     planned = tripping.sifter().plan(controller.state, controller.now_ms)
@@ -280,11 +279,14 @@ def test_what_is_no_jobs_fault_is_raised() -> None:
 def test_what_takes_several_calls_to_find_is_told_of_once_it_is_planned_without() -> None:
     controller = controller_with(MANY)
     many = {f"j{number}" for number in range(0, MANY, 20)}
-    sifter = Tripping(controller, many, plan_s=LOOKING_S / 20).sifter()
+    tripping = Tripping(controller, many, plan_s=LOOKING_S / 20)
+    sifter = tripping.sifter()
     calls, planned = looked_for(sifter, controller, MANY)
     assert calls > 1
     assert sorted(job_id for job_id, _ in planned.news) == sorted(many)
+    tripping.plans = 0
     assert sifter.plan(controller.state, controller.now_ms + MANY).news == ()
+    assert tripping.plans == 1, "nothing is looked for any more"
 
 
 def test_however_long_it_takes_to_find_all_a_plan_is_made_and_goes_on_being_made() -> None:
