@@ -144,3 +144,11 @@ def test_of_a_job_that_two_quotas_refuse_nothing_is_said_of_one_of_them_and_of_d
 def test_of_a_job_that_takes_no_devices_no_number_of_nodes_is_said() -> None:
     none = SHAPE._replace(devices=0, devices_per_node=0)
     assert told(out_of_use(a_snapshot(none), "node-0", "node-1")) == (Reason.DEVICES_UNAVAILABLE, None)
+
+
+def test_of_another_model_no_devices_are_offered_of_nodes_that_serve_another_firm_alone() -> None:
+    other = a_snapshot(SHAPE._replace(devices=8, models=("other",)))
+    theirs = replace(other.nodes[0], one_firm=True, firm_id=FirmId("others"))
+    snapshot = replace(other, nodes=(theirs, *other.nodes[1:]))
+    said = f"now, with a variant for {MODEL}: 8 are free in pool {POOL}"
+    assert told(snapshot) == (Reason.UNKNOWN_MODEL, said)
