@@ -366,6 +366,7 @@ def test_a_process_environment_prepares_and_becomes_the_command(tmp_path: Path) 
 
 
 def test_an_amount_of_memory_is_told_as_it_may_be_written() -> None:
+    assert told_bytes(0) == "0"
     wrong: list[FieldProblem] = []
     Reader({"memory": 5}, "", wrong).bytes("memory", low=1 << 20, high=1 << 50)
     assert wrong == [FieldProblem("memory", "5", "bytes, or text like 16GiB (1MiB to 1024TiB)")]
@@ -381,3 +382,10 @@ def test_a_told_amount_is_read_as_the_same(amount: int) -> None:
 def amount_as_read(told: str) -> int | str:
     """Digits alone are a number in a file."""
     return int(told) if told.isdecimal() else told
+
+
+def test_a_deadline_that_is_too_far_is_told_the_last_year() -> None:
+    with pytest.raises(Invalid) as refused:
+        spec_from_json({**LEAST, "deadline": "2071-01-01T00:00:00Z"})
+    [problem] = refused.value.problems
+    assert (problem.field, problem.want) == ("deadline", "a year from 1970 to 2069")

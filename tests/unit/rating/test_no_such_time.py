@@ -38,6 +38,7 @@ def test_what_has_the_form_of_a_time_and_is_none_is_told_what_is_wrong_with_it(
 def test_a_year_that_is_too_far_is_told_the_last_one() -> None:
     assert wanted_time("9999-12-31", OTHERWISE, 2069) == "a year from 1970 to 2069"
     assert wanted_time("2070-12-31T08:00:00+08:00", OTHERWISE, 2069) == "a year from 1970 to 2069"
+    assert wanted_time("2069-12-31T08:00:00", OTHERWISE, 2069) == OTHERWISE
 
 
 def test_a_chinese_reader_is_told_so_too() -> None:

@@ -812,3 +812,14 @@ def test_of_a_history_with_many_wrong_fields_the_first_are_told_and_the_others_c
         "wrong.json: jobs[0].run_ms: got 0, want a whole number from 1 to 140737488355328"
     )
     assert lines[-1] == "        more wrong fields: 120"
+
+
+def test_firms_and_queues_of_a_history_have_names() -> None:
+    history = a_history(1)
+    history["queues"][0] |= {"firm": "", "name": ""}
+    history["jobs"][0] |= {"firm": "", "queue": ""}
+    with pytest.raises(Invalid) as refused:
+        history_from_json(json.loads(history_text(history)))
+    assert [(wrong.field, wrong.want) for wrong in refused.value.problems] == [
+        (field, "a name") for field in ("queues[0].firm", "queues[0].name", "jobs[0].firm", "jobs[0].queue")
+    ]

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler.simulator.clusters import cluster_from
 from scheduler.simulator.traces.jobs import TraceJob, read_firm_nodes, read_jobs, tables_of_jobs
 from scheduler.simulator.traces.kinds import Kind, find_tables
 from scheduler.simulator.traces.profiles import Profile, TunedJob, placement, read_tuned_jobs
 from scheduler.simulator.traces.steps import StepJob, read_rates, read_step_jobs
 from scheduler.simulator.traces.tables import MOST_TOLD, BadTrace
 from scheduler.simulator.traces.topology import Host, read_topology
+from scheduler.simulator.workload import drafts_of_table
 from tests.builders.traces import small_traces, write_table
 
 
@@ -117,6 +119,7 @@ COLUMNS = "job_id,arrival_s,duration_s,num_gpus,vc"
 
 def test_every_wrong_row_is_told_with_its_line_and_column(tmp_path: Path) -> None:
     rows = ["1,0,60,8,a", ",0,60,8,a", "2,0,-1,8,a", "3,0,60,8,", "4,0,60,many,a", "5,0,60", "1,0,60,8,a"]
+    rows.append("2,0,60,8,a")  # the row that it repeats is wrong itself
     with pytest.raises(BadTrace) as refused:
         read_jobs(write_table(tmp_path, "a.csv", COLUMNS, rows))
     assert [sentence.removeprefix(f"{tmp_path}/") for sentence in refused.value.sentences] == [
@@ -126,6 +129,7 @@ def test_every_wrong_row_is_told_with_its_line_and_column(tmp_path: Path) -> Non
         "a.csv, line 6, column num_gpus: 'many', wanted a whole number from 1 to 1048576",
         "a.csv, line 7: 3 cells, wanted 5 as in the first line",
         "a.csv, line 8, column job_id: '1', wanted each job once",
+        "a.csv, line 9, column job_id: '2', wanted each job once",
     ]
 
 
@@ -144,3 +148,16 @@ def test_of_many_wrong_rows_the_first_are_told_and_the_others_counted(
     told = refused.value.sentences
     assert len(told) == min(sum(wrong), MOST_TOLD) + (more > 0)
     assert (told[-1] == f"{path}: more wrong rows: {more}") == (more > 0)
+
+
+def test_every_job_of_steps_without_a_rate_is_told(tmp_path: Path) -> None:
+    rate = "simulation_throughputs,ascend-910b3,slow,1,2.0"
+    write_table(tmp_path, "rates.csv", "source,accelerator,job_type,scale_factor,steps_per_s", [rate])
+    rows = [f"{n},{kind},1,100,0" for n, kind in enumerate(("slow", "quick", "slow", "odd"))]
+    path = write_table(tmp_path, "steps.csv", ",".join(Kind.STEP_JOBS.value), rows)
+    with pytest.raises(BadTrace) as refused:
+        drafts_of_table(path, cluster_from({"nodes": [{"model": "ascend-910b3", "devices": 8}]}), None)
+    assert refused.value.sentences == (
+        f"{path}: job 1: no rate of 'quick' on 1 devices",
+        f"{path}: job 3: no rate of 'odd' on 1 devices",
+    )
