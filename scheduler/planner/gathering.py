@@ -30,7 +30,7 @@ from scheduler.planner.market import best_of_all
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.placement import Seat, find_seats
 from scheduler.planner.plan import Stop, StopCause
-from scheduler.planner.reach import closed_rows, domains, open_to
+from scheduler.planner.reach import closed_rows, domains
 from scheduler.planner.rows import Floats
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
@@ -197,7 +197,7 @@ class Gatherer:
         self._found.busy.update({trader.job.job_id}, wish.leaving)
         kept = sum((cell.parts[row].kept & mask).bit_count() for row, mask in seats)
         self.sharing.take(key, model, max(0, min(kept, own - held)))
-        self._leave(leaving, there, kept, max(over, trader.devices - kept - open_to(key.firm_id, cell)))
+        self._leave(leaving, there, kept, max(over, trader.devices - kept - cell.open_devices))
         self._go_on_elsewhere(cell, others, kept)
         return True
 
