@@ -94,7 +94,7 @@ class Sifter:
     def _sifted(
         self, snapshot: Snapshot, now_ms: int, known: frozenset[Part], may_try: Callable[[], bool]
     ) -> LegalPlan:
-        looked, self._looked = self._looked or Looked(), None
+        looked, self._looked = self._looked, None
         try:
             made, found = sifted(lambda part: self._of(part, now_ms), snapshot, may_try, known, looked)
         except StillLooking as error:
@@ -102,7 +102,8 @@ class Sifter:
             self._leave_out(error.found, now_ms)
             raise
         self._leave_out(found, now_ms)
-        return made
+        # Who has come since a search began was not planned for.
+        return made if looked is None else replace(made, report=replace(made.report, unfinished=True))
 
     def _leave_out(self, parts: Set[Part] | Set[JobId], now_ms: int) -> None:
         for part in parts:

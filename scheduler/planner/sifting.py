@@ -17,7 +17,9 @@ PlanT = TypeVar("PlanT")
 
 
 class Looked(NamedTuple):
-    """How far a search has come. Parts that are in neither have come since."""
+    """How far a search has come. Parts that are in neither have come since: it ends without them, and so it ends
+    however many come.
+    """
 
     good: Sequence[Part] = ()  # with all of which a plan was made
     groups: Sequence[Sequence[Part]] = ()  # still to be looked at, the last one first
@@ -62,7 +64,7 @@ def sifted(
     snapshot: Snapshot,
     may_try: Callable[[], bool],
     known: frozenset[Part] = frozenset(),
-    looked: Looked = Looked(),  # noqa: B008 - immutable
+    looked: Looked | None = None,
 ) -> tuple[PlanT, Set[Part]]:
     """What `make` makes of a snapshot for which it raises, without what it raises over, and what that is.
 
@@ -70,19 +72,19 @@ def sifted(
     stays rather than who waits, and who has waited for longer. Which of them is at fault nobody can tell.
 
     `known`: what is left out in any case. `may_try`: whether there is time for another plan; one is tried in any case,
-    so that each call comes nearer to the end when it goes on from where the one before `looked`. Raises what `make`
-    raises where it does so without any part, StillLooking.
+    so that each call comes nearer to the end when it goes on from where the one before `looked`; what has come since
+    is left out, and not found. Raises what `make` raises where it does so without any part, StillLooking.
     Cost: for each of n parts that it raises over some log2(n) plans; a call that goes on makes one more.
     """
     parts = [part for part in parts_of(snapshot) if part not in known]
     out = known.union(parts)
-    good, groups = _still(looked, parts)
+    good, groups = ([], _halves(parts)) if looked is None else _still(looked, parts)
     try:
         made = make(without(snapshot, out.difference(good)))
     except Exception:
         if not good:
             raise
-        good, groups = _still(Looked(), parts)  # they are not what they were
+        good, groups = [], _halves(parts)  # they are not what they were
         made = make(without(snapshot, out))
     found: set[Part] = set()
     tried = False
@@ -103,17 +105,11 @@ def sifted(
 
 
 def _still(looked: Looked, parts: Sequence[Part]) -> tuple[list[Part], list[Sequence[Part]]]:
-    """What is left of (good, groups). Parts that have come since are looked at last, so that the search ends."""
+    """What is left of (good, groups)."""
     there = set(parts)
     good = list(looked.good)  # also those that are not there any more
     left = ([part for part in group if part in there] for group in looked.groups)
-    groups: list[Sequence[Part]] = [group for group in left if group]
-    there.difference_update(good, *groups)
-    new = [part for part in parts if part in there]
-    if not groups:
-        return good, _halves(new)
-    groups[0] = [*groups[0], *new]
-    return good, groups
+    return good, [group for group in left if group]
 
 
 def _halves(parts: Sequence[Part]) -> list[Sequence[Part]]:

@@ -241,8 +241,27 @@ def test_a_search_that_goes_on_ends_although_jobs_come_and_go() -> None:
         except StillLooking:
             continue
         break
-    assert left_out_of(planned) == {"j77", "late"}
+    assert left_out_of(planned) == {"j77"}
     assert planned.made.plan.placements
+    assert planned.made.report.unfinished, "who came meanwhile is planned for at once"
+    _, planned = looked_for(sifter, controller, 4 * MANY.bit_length())
+    assert left_out_of(planned) == {"j77", "late"}
+
+
+def test_who_submits_a_job_that_trips_the_planner_in_each_cycle_keeps_no_plan_from_being_made() -> None:
+    controller = controller_with(20)
+    tripping = Tripping(controller, {"j3"}, plan_s=LOOKING_S)
+    sifter = tripping.sifter()
+    made = []
+    for cycle in range(60):
+        try:
+            made.append(placed(sifter.plan(controller.state, controller.now_ms + cycle).made.plan))
+        except StillLooking:
+            pass
+        tripping.over.add(f"late{cycle}")
+        controller.submit(f"late{cycle}", a_spec(devices=1, time_limit_s=9_000 + cycle))
+    assert len(made) >= 2, "neither the first search nor those that follow go on for ever"
+    assert len(made[0]) == 16
 
 
 def test_a_search_begins_anew_where_what_was_good_trips_the_planner() -> None:
