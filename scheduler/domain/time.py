@@ -11,6 +11,8 @@ DAY_MS = 24 * HOUR_MS
 # Windows are cut here, and prices, programs, days and months begin here: no window ever needs splitting.
 GRID_MS = 5 * MINUTE_MS
 
+LAST_MS = 253_402_300_799_999  # of the last year that a calendar has, 9999
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

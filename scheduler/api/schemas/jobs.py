@@ -8,6 +8,7 @@ from pydantic import Field
 from scheduler.api.schemas.base import Out, Page, utc, utc_or_none
 from scheduler.api.schemas.problems import FieldErrorOut, field_errors_out
 from scheduler.domain.job_warnings import warnings_of
+from scheduler.domain.time import LAST_MS
 from scheduler.domain.told_intervals import still_to_come
 from scheduler.services.explain import Explanation
 from scheduler.services.jobs import AttemptRecord, JobRecord, TaskRecord
@@ -36,7 +37,7 @@ def step_report_out(report: dict[str, Any] | None) -> StepReportOut | None:
         loss=None if loss_micros is None else loss_micros / 1_000_000,
         tokens=report.get("tokens"),
         model_checkpoint=report.get("model_checkpoint") or None,
-        at=utc(at_ms) if isinstance(at_ms, int) and at_ms > 0 else None,
+        at=utc(at_ms) if isinstance(at_ms, int) and 0 < at_ms <= LAST_MS else None,
     )
 
 
