@@ -6,6 +6,7 @@ programs read (`code`, `facts`, `field` and `got` of `errors`) is English always
 
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import lru_cache
 
 from suanli.sentences import ZH_SERVER, Translation
 
@@ -63,4 +64,10 @@ def detail_of(english: str) -> str:
     """The detail of a problem for the caller of now; English where no Chinese is known for it."""
     if LANGUAGE.get() != CHINESE or len(english) > _MOST_CHARACTERS:
         return english
+    return _in_chinese(english)
+
+
+@lru_cache(maxsize=4096)
+def _in_chinese(english: str) -> str:
+    """What is wanted of a field is one sentence for all the jobs of a batch; to recognise it costs O(sentences)."""
     return _CHINESE.of(english)
