@@ -227,7 +227,6 @@ ZH_APART = {
     "each job once": "每个作业只出现一次",
     "each firm once": "每家企业只出现一次",
     "a name": "名称",
-    "a number above 0": "大于 0 的数字",
     "a number from {low} to {high}": "{low} 到 {high} 的数字",
     "{where}, column {name}: {got}, wanted {want}": "{where}，列 {name}：{got}，应为 {want}",
     "{where}: {number} cells, wanted {want} as in the first line": (
