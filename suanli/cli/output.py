@@ -34,6 +34,7 @@ _PIECE = re.compile(
 _LEAST_WIDTH = 10
 _PATIENT_S = 4.0
 _LEAST_COLUMN = 6  # of names and sentences, which are folded
+_LEAST_HEADING = 4  # two Chinese characters, not one below the other
 
 
 _ID = re.compile(r"[0-9a-f]{12}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -146,6 +147,8 @@ def print_table(
     right = [kept.index(place) for place in right if place in kept]
     table = make_table([columns[place] for place in kept], shown, right=right)
     out = console()
+    if out.measure(table, options=out.options.update(width=sys.maxsize)).maximum > out.width:
+        _fold_headings(table)
     out.width = max(out.width, least_width(table))
     out.print(table, crop=False)
 
@@ -153,6 +156,14 @@ def print_table(
 def least_width(table: Table) -> int:
     """How many places of a terminal it takes at least."""
     return sum((column.min_width or 0) + 2 for column in table.columns)
+
+
+def _fold_headings(table: Table) -> None:
+    """Those of columns that stay whole: Rich does not, and takes the room from names until nothing of them is left."""
+    for column in table.columns:
+        if column.no_wrap and (least := column.min_width):
+            lines = _ByPlaces(least, break_long_words=False).wrap(_by_places(str(column.header)))
+            column.header = "\n".join(lines).replace("\0", "")
 
 
 def make_table(
@@ -182,12 +193,15 @@ def make_table(
             or (bool(listed) and all(_ID.fullmatch(row[position]) for row in listed))
         )
         widest = max((cells(row[position]) for row in worded), default=0)
+        heading = said(column)
+        words = _PIECE.findall(_by_places(heading))
+        least_heading = max(min(cells(heading), _LEAST_HEADING), *map(len, words), 0)
         table.add_column(
-            Text(said(column), no_wrap=False),
+            Text(heading, no_wrap=False),
             justify="right" if position in numbers else "left",
             overflow="fold",
             no_wrap=whole,
-            min_width=widest if whole else min(widest, _LEAST_COLUMN),
+            min_width=max(widest, least_heading) if whole else min(widest, _LEAST_COLUMN),
             header_style="bold",
         )
     for row, words in zip(listed, worded, strict=True):

@@ -368,6 +368,39 @@ def test_no_terminal_is_so_narrow_that_a_figure_an_id_or_a_state_is_cut(
     assert any(set(whole) <= set(line.split()) for line in lines), lines
 
 
+def test_names_and_verdicts_stand_beside_figures_with_long_headings_at_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    figures = ["0", "0", "3", "101.3 s", "2.1 min", "16", "156.80"]
+    heading = ["firm", "under", "start now", "room is made", "go on waiting", "told start, median", "90 %"]
+    print_table(
+        [*heading, "devices", "CNY an hour", ""],
+        [["yunhe", "as-it-is", *figures, "loses"]],
+        right=range(2, 9),
+    )
+    lines = capsys.readouterr().out.splitlines()
+    shown = " ".join(lines).split()
+    assert {"firm", "under", "median", "devices", "hour", "yunhe", "loses"} <= set(shown), lines
+    assert max(map(len, lines)) <= 80
+
+
+def test_headings_of_figures_are_folded_where_the_terminal_is_narrow_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue = [["lantian/default", "4", "no limit"]]
+    monkeypatch.setenv("COLUMNS", "35")
+    print_table(["OF", "NOMINAL", "BORROWS AT MOST"], queue, right=(1, 2))
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["BORROWS"],
+        ["OF", "NOMINAL", "AT", "MOST"],
+        ["lantian/default", "4", "no", "limit"],
+    ]
+    monkeypatch.setenv("COLUMNS", "45")
+    print_table(["OF", "NOMINAL", "BORROWS AT MOST"], queue, right=(1, 2))
+    assert "BORROWS AT MOST" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("columns", [20, 40, 60])
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_what_is_watched_shows_by_an_ellipsis_where_the_terminal_cuts_it_off(
