@@ -79,28 +79,45 @@ _NONE_LEFT = "No job of array {array_id} was changed: they have ended, or it was
 def _act(
     verb: str, typed: list[str], profile: str | None, as_json: bool, one: str, array: str | None
 ) -> None:
+    """Of several jobs, what is wrong with one keeps nobody from the others: it is told, and the exit code says so."""
+    from suanli.cli.errors import CliError
     from suanli.cli.output import print_json, say
-    from suanli.sentences.words import said, word
+    from suanli.cli.refusals import report
+    from suanli.client.errors import KeyRefused, Refused
 
     done: list[Any] = []
+    code = 0
     with open_client(profile) as client:
         for name in typed:
-            array_id = None if array is None else _array_of(client, name)
-            if array is not None and array_id is not None:
-                told = {"array_id": array_id, "jobs": client.act_on_array(array_id, verb)}
-                done.append(told)
-                if not as_json:
-                    say(word(array if told["jobs"] else _NONE_LEFT, **told))
+            try:
+                told, sentence = _act_on(client, verb, name, one, array)
+            except (Refused, CliError) as error:
+                of_all = isinstance(error, KeyRefused) or (isinstance(error, Refused) and error.status >= 429)
+                if of_all or len(typed) == 1:
+                    raise
+                code = max(code, report(error, as_json=as_json))
                 continue
-            found: Job = getattr(client, verb)(find_job(client, name, live=True)["job_id"])
-            done.append(found)
+            done.append(told)
             if not as_json:
-                goes_on = verb == "hold" and found["state"] in ("allocated", "running", "stopping")
-                sentence = _HELD_ONCE if goes_on else one
-                state = said(found["state"])
-                say(word(sentence, name=found["name"], job_id=found["job_id"], state=state))
+                say(sentence)
     if as_json:
         print_json(done)
+    if code:
+        raise typer.Exit(code)
+
+
+def _act_on(client: Client, verb: str, typed: str, one: str, array: str | None) -> tuple[Any, str]:
+    """What the server answered, and that in words. Raises Refused, CliError."""
+    from suanli.sentences.words import said, word
+
+    array_id = None if array is None else _array_of(client, typed)
+    if array is not None and array_id is not None:
+        told = {"array_id": array_id, "jobs": client.act_on_array(array_id, verb)}
+        return told, word(array if told["jobs"] else _NONE_LEFT, **told)
+    found: Job = getattr(client, verb)(find_job(client, typed, live=True)["job_id"])
+    goes_on = verb == "hold" and found["state"] in ("allocated", "running", "stopping")
+    sentence, state = _HELD_ONCE if goes_on else one, said(found["state"])
+    return found, word(sentence, name=found["name"], job_id=found["job_id"], state=state)
 
 
 # Where the wire names a field.

@@ -313,6 +313,20 @@ def test_cancel_and_explain_speak_of_the_job_that_was_named(shell: Shell) -> Non
     assert "has ended already: failed" in shell.run("cancel", "ended", code=1).stderr
 
 
+def test_a_job_that_cannot_be_acted_on_does_not_keep_the_verb_from_those_typed_behind_it(
+    shell: Shell,
+) -> None:
+    give_state(shell, shell.submit(name="ended"), state="failed")
+    waits = [shell.submit(name=name) for name in ("one", "two")]
+    said = shell.run("cancel", "ended", "one", "tuna", "two", code=1)
+    assert [line.split()[2] for line in said.stdout.splitlines()] == ["one", "two"]
+    assert "has ended already: failed" in said.stderr
+    assert "there is no job tuna" in said.stderr
+    told = shell.run("hold", "tuna", *waits, "--json", code=1)
+    assert [job["job_id"] for job in json.loads(told.stdout)] == waits
+    assert "there is no job tuna" in json.loads(told.stderr)["error"]["detail"]
+
+
 def test_verbs_that_act_take_the_newest_job_of_a_name_that_has_not_ended(shell: Shell) -> None:
     def later(**lines: Any) -> str:
         shell.api.installation.clock.now_ms += 1_000
