@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from suanli.client.types import Batch
 
+_MOST_TOLD = 100  # wrong fields, as the server
+
 
 def read_job_file(file: str) -> YamlFile:
     """The file (`-`: standard input) with `working_directory` absolute, in it and in each of its `jobs`.
@@ -30,13 +32,26 @@ def read_job_file(file: str) -> YamlFile:
 def jobs_of(read: YamlFile) -> tuple[list[dict[str, Any]], bool]:
     """The jobs of a file with `jobs:`, and whether all or none are meant. Raises CliError."""
     from suanli.cli.errors import MISUSED, CliError
+    from suanli.cli.refusals import of_field
+    from suanli.client.errors import FieldError
 
     items = read.content["jobs"]
-    unknown = sorted(read.content.keys() - {"jobs", "atomic"})
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items) or unknown:
+    if not isinstance(items, list):
         raise CliError(
             f"{read.name}: want `jobs:` with a list of jobs, and perhaps `atomic: false` beside it", MISUSED
         )
+    wrong = [
+        FieldError(key, "an unknown field", "one of: atomic, jobs")
+        for key in read.content
+        if key not in ("jobs", "atomic")
+    ]
+    wrong += [
+        FieldError(f"jobs[{place}]", "nothing" if item is None else repr(item), "an object with text keys")
+        for place, item in enumerate(items)
+        if not isinstance(item, dict)
+    ]
+    if wrong:
+        raise CliError("\n        ".join(of_field(error, read) for error in wrong[:_MOST_TOLD]), MISUSED)
     return items, read.content.get("atomic", True)
 
 

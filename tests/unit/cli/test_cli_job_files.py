@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from suanli.cli.job_files import read_job_file
+from suanli.cli.errors import CliError
+from suanli.cli.job_files import jobs_of, read_job_file
 from suanli.client.yaml_files import BadYaml
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -48,3 +49,15 @@ def test_a_file_of_two_documents_is_told_so(tmp_path: Path) -> None:
     file.write_text("name: one\n---\nname: two\n")
     with pytest.raises(BadYaml, match="line 2: not YAML: there is more than one document"):
         read_job_file(str(file))
+
+
+def test_what_is_no_job_of_a_batch_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "jobs.yaml"
+    file.write_text("jobs:\n  - {name: one}\n  - 5\n  -\nname: two\n")
+    with pytest.raises(CliError) as told:
+        jobs_of(read_job_file(str(file)))
+    assert [line.strip().removeprefix(str(file)) for line in str(told.value).splitlines()] == [
+        ", line 5: name: there is no such field, want one of: atomic, jobs",
+        ", line 3: jobs[1]: got 5, want an object with text keys",
+        ", line 4: jobs[2]: got nothing, want an object with text keys",
+    ]
