@@ -23,7 +23,7 @@ border-bottom:1px solid var(--line);overflow-wrap:anywhere}th{color:var(--soft);
 .facts th{width:11rem}.loud td,.loud th{color:var(--bad);font-weight:700}code{font-size:.9em;white-space:nowrap}
 .verdicts{display:grid;grid-template-columns:max-content max-content 1fr;gap:.3rem 1rem;align-items:baseline;
 margin-bottom:1rem}
-.number{text-align:right;font-variant-numeric:tabular-nums}
+.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 @media print{body{margin:0}tr{break-inside:avoid}}
 """
 _COLOURS = {"error": "bad", "consequence": "ask", "suspicion": "ask", "warning": "soft"}
