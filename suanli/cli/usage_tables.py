@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from suanli.cli.moments import BILLING_CLOCK, billing_time, hours, local, zone_name
+from suanli.cli.moments import BILLING_CLOCK, billing_time, hours
 from suanli.cli.output import print_fields, print_table, say
 from suanli.cli.session import label_of, short_id
 from suanli.sentences.words import word
@@ -43,7 +43,7 @@ def about(amount_cny: str) -> str:
 def print_budgets(budgets: Sequence[Mapping[str, Any]], *, empty: str = "") -> None:
     """What projects and firms may spend, with what is gone of it, to the fen."""
     print_table(
-        ["BUDGET OF", "PERIOD", "CNY", "SPENT", "HELD", "LEFT", f"UNTIL, {zone_name()}"],
+        ["BUDGET OF", "PERIOD", "CNY", "SPENT", "HELD", "LEFT", f"UNTIL, {BILLING_CLOCK}"],
         [_budget_row(budget) for budget in budgets],
         right=(2, 3, 4, 5),
         empty=empty,
@@ -66,7 +66,7 @@ def _budget_row(budget: Mapping[str, Any]) -> list[object]:
         f"{spent:,}",
         f"{max(amount - spent - left, _to_fen('0')):,}",
         f"{left:,}",
-        local(budget["ends"]) if budget["ends"] else "",
+        billing_time(budget["ends"]) if budget["ends"] else "",
     ]
 
 

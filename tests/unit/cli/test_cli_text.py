@@ -146,9 +146,13 @@ def test_what_is_spent_held_and_left_of_a_budget_is_the_budget_to_the_fen() -> N
         (
             "en",
             "BUDGET OF PERIOD CNY SPENT HELD LEFT UNTIL",
-            "yunhe/research month 500.00 12.51 37.50 449.99",
+            "yunhe/research month 500.00 12.51 37.50 449.99 2026-12-01 00:00:00",
         ),
-        ("zh", "预算所属 周期 元 已用 占用 剩余 结束于", "yunhe/research 月 500.00 12.51 37.50 449.99"),
+        (
+            "zh",
+            "预算所属 周期 元 已用 占用 剩余 结束于",
+            "yunhe/research 月 500.00 12.51 37.50 449.99 2026-12-01 00:00:00",
+        ),
     ],
 )
 def test_usage_ends_with_the_budgets_that_are_set(
@@ -159,9 +163,10 @@ def test_usage_ends_with_the_budgets_that_are_set(
     row: str,
 ) -> None:
     monkeypatch.setenv("SUANLI_LANG", language)
+    monkeypatch.setenv("COLUMNS", "160")
     budget = {
         "firm": "yunhe", "project": "research", "amount_cny": "500.00", "period": "month", "begins": None,
-        "ends": None, "spent_cny": "12.500000001", "held_cny": "37.50", "left_cny": "449.999999999",
+        "ends": "2026-11-30T16:00:00Z", "spent_cny": "12.500000001", "held_cny": "37.50", "left_cny": "449.999999999",
     }  # fmt: skip
     period = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-26T00:00:00Z", "log_size": 3, "firms": []}
     print_usage({**period, "budgets": [budget]})
