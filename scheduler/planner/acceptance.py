@@ -20,6 +20,9 @@ from scheduler.domain.suggestions import one_of
 from scheduler.planner.feasibility import Inventory, ever_fits
 from scheduler.planner.wrong_fields import wrong_fields
 
+# Near names are looked for of so many unknown models of a job: in a batch there may be thousands.
+_MOST_COMPARED = 3
+
 
 @dataclass(frozen=True, slots=True)
 class FirmNames:
@@ -133,10 +136,11 @@ def _require_names(spec: JobSpec, names: FirmNames, catalogue: Catalogue) -> Que
     queue = names.queues.get(spec.queue)
     if queue is None:
         problems.append(FieldProblem("queue", spec.queue, one_of(spec.queue, sorted(names.queues))))
-    for number, variant in enumerate(spec.variants):
-        if catalogue.get(variant.model) is None:
-            want = one_of(variant.model, sorted(catalogue.models), "a device model of the catalogue")
-            problems.append(FieldProblem(f"variants[{number}].model", variant.model, want))
+    unknown = [number for number, one in enumerate(spec.variants) if catalogue.get(one.model) is None]
+    for number in unknown:
+        model, want = spec.variants[number].model, "a device model of the catalogue"
+        near = sorted(catalogue.models) if number in unknown[:_MOST_COMPARED] else ()
+        problems.append(FieldProblem(f"variants[{number}].model", model, one_of(model, near, want)))
     for where, secret in _secrets_asked(spec):
         if names.secrets.isdisjoint({(spec.project, secret), ("", secret)}):
             there = sorted({name for project, name in names.secrets if project in ("", spec.project)})

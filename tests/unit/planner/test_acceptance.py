@@ -240,3 +240,10 @@ def test_names_that_are_not_there_are_all_named_with_the_nearest_known() -> None
     assert "speech" in wants["project"]
     assert "default" in wants["queue"]
     assert MODEL in wants["variants[0].model"]
+
+
+def test_of_many_unknown_models_all_are_named_and_near_ones_of_the_first() -> None:
+    problem = refusal(a_spec(models=tuple(f"ascend-910b{number}x" for number in range(6))))
+    assert isinstance(problem, Invalid)
+    told = [(one.field, "perhaps" in one.want) for one in problem.problems]
+    assert told == [(f"variants[{number}].model", number < 3) for number in range(6)]
