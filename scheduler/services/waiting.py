@@ -28,7 +28,7 @@ _WAITING = text(
     " WHERE j.queue = :queue AND (CAST(:firm_id AS text) IS NULL OR j.firm_id = :firm_id)"
     " AND (CAST(:firm AS text) IS NULL OR f.name = :firm)"
     " AND coalesce(s.state, 'queued') = 'queued'"
-    " ORDER BY r.position NULLS LAST, j.submitted_ms, j.job_id LIMIT :limit"
+    " ORDER BY r.position NULLS LAST, j.submitted_ms, j.name, j.array_index, j.job_id LIMIT :limit"
 )
 
 
@@ -54,7 +54,7 @@ class WaitingJob(NamedTuple):
 async def list_waiting(
     session: AsyncSession, principal: Principal, queue: str, limit: int
 ) -> Sequence[WaitingJob]:
-    """Queued jobs of the caller's firm in a queue, those without a place last. `queue` may be `firm/name`; without a
+    """Queued jobs of the caller's firm in a queue, those without a place last, by age, name and index. `queue` may be `firm/name`; without a
     firm, operators see the queues of that name of every firm. Raises NotFound where there is no such queue.
     """
     authorise(principal, Action.READ_JOBS)

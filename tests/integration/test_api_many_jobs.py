@@ -412,6 +412,17 @@ async def test_a_queue_is_listed_in_the_planners_order_with_reasons(installation
     assert (await installation.as_("zhao").get("/v1/queues/default/waiting")).json()["waiting"] == []
 
 
+async def test_jobs_of_a_moment_without_a_place_are_listed_by_name_and_index(
+    installation: ApiInstallation,
+) -> None:
+    lin = installation.as_("lin")
+    await installation.submit("lin", name="sweep", array={"count": 12})
+    await installation.submit("lin", name="alone")
+    waiting = (await lin.get("/v1/queues/default/waiting")).json()["waiting"]
+    listed = [(one["name"], one["array_index"]) for one in waiting]
+    assert listed == [("alone", None), *(("sweep", index) for index in range(12))]
+
+
 async def test_what_holds_a_job_back_is_explained_in_words(installation: ApiInstallation) -> None:
     lin = installation.as_("lin")
     before = await installation.submit("lin", name="before")
