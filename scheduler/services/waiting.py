@@ -54,8 +54,10 @@ class WaitingJob(NamedTuple):
 async def list_waiting(
     session: AsyncSession, principal: Principal, queue: str, limit: int
 ) -> Sequence[WaitingJob]:
-    """Queued jobs of the caller's firm in a queue, those without a place last, by age, name and index. `queue` may be `firm/name`; without a
-    firm, operators see the queues of that name of every firm. Raises NotFound where there is no such queue.
+    """Queued jobs of the caller's firm in a queue; those without a place come last, by age, name and index.
+
+    `queue` may be `firm/name`; without a firm, operators see the queues of that name of every firm. Raises NotFound
+    where there is no such queue.
     """
     authorise(principal, Action.READ_JOBS)
     firm, name = firm_and_name(queue)
