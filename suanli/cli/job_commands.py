@@ -85,24 +85,20 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
 def _submit_many(read: YamlFile, given: dict[str, str | None], profile: str | None, as_json: bool) -> None:
     """A file with `jobs:`; what is typed goes for every job of it."""
-    from suanli.cli.job_files import jobs_of, say_outcomes
-    from suanli.cli.output import print_json, say
-    from suanli.cli.refusals import of_file
-    from suanli.client.errors import Refused
+    from suanli.cli.job_files import answer_of_batch
+    from suanli.cli.output import say
     from suanli.sentences.words import word
 
-    items, atomic = jobs_of(read)
     typed = {key: value for key, value in given.items() if value is not None}
-    with open_client(profile) as client:
-        try:
-            specs = [{**item, **typed} for item in items]
-            batch = client.submit_many(specs, atomic=atomic)
-        except Refused as error:
-            raise of_file(error, read, as_json=as_json) from None
-    if as_json:
-        print_json(batch)
-    else:
-        say_outcomes(batch, read)
+    batch = answer_of_batch(
+        read,
+        profile,
+        as_json,
+        lambda client, items, atomic: client.submit_many(
+            [{**item, **typed} for item in items], atomic=atomic
+        ),
+    )
+    if not as_json:
         say(word("Submitted {jobs} jobs.", jobs=batch["submitted"]))
     if batch["refused"]:
         raise typer.Exit(1)

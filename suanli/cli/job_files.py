@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from suanli.client.yaml_files import YamlFile, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from suanli.client.client import Client
     from suanli.client.types import Batch
 
 _MOST_TOLD = 100  # wrong fields, as the server
@@ -55,15 +56,34 @@ def jobs_of(read: YamlFile) -> tuple[list[dict[str, Any]], bool]:
     return items, read.content.get("atomic", True)
 
 
-def say_outcomes(batch: Batch, read: YamlFile) -> None:
-    """What is wrong with the jobs of a batch, and what can hardly be meant, with the file's lines."""
-    from suanli.cli.output import say
-    from suanli.cli.refusals import of_item, warn
+def answer_of_batch(
+    read: YamlFile,
+    profile: str | None,
+    as_json: bool,
+    send: Callable[[Client, list[dict[str, Any]], bool], Batch],
+) -> Batch:
+    """What the server says of a file with `jobs:`, printed: what is wrong with each and what can hardly be meant, with
+    the file's lines. `send` takes its jobs, and whether all or none are meant. Raises CliError.
+    """
+    from suanli.cli.output import print_json, say
+    from suanli.cli.refusals import of_file, of_item, warn
+    from suanli.cli.session import open_client
+    from suanli.client.errors import Refused
 
+    items, atomic = jobs_of(read)
+    with open_client(profile) as client:
+        try:
+            batch = send(client, items, atomic)
+        except Refused as error:
+            raise of_file(error, read, as_json=as_json) from None
+    if as_json:
+        print_json(batch)
+        return batch
     for outcome in batch["outcomes"]:
         if outcome["refused"] is not None:
             say(of_item(outcome["refused"], read))
         warn(outcome.get("warnings", ()), read)  # a control plane of before says none
+    return batch
 
 
 def _with_folder(spec: Mapping[str, Any], beside: Path) -> dict[str, Any]:

@@ -111,25 +111,17 @@ def validate(
 
 def _validate_many(read: YamlFile, profile: str | None, as_json: bool) -> None:
     """A file with `jobs:`: each is checked as `submit` would, beside the others of it."""
-    from suanli.cli.job_files import jobs_of, say_outcomes
-    from suanli.cli.output import note, print_json, say
-    from suanli.cli.refusals import of_file
-    from suanli.client.errors import Refused
+    from suanli.cli.job_files import answer_of_batch
+    from suanli.cli.output import note, say
     from suanli.sentences.words import word
 
-    items, atomic = jobs_of(read)
-    with open_client(profile) as client:
-        try:
-            batch = client.validate_many(items, atomic=atomic)
-        except Refused as error:
-            raise of_file(error, read, as_json=as_json) from None
-    if as_json:
-        print_json(batch)
-    else:
-        say_outcomes(batch, read)
+    batch = answer_of_batch(
+        read, profile, as_json, lambda client, items, atomic: client.validate_many(items, atomic=atomic)
+    )
+    if not as_json:
         if batch["refused"]:
             said = "Of {items} entries of {file}, {refused} would be refused."
-            say(word(said, items=len(items), file=read.name, refused=batch["refused"]))
+            say(word(said, items=len(batch["outcomes"]), file=read.name, refused=batch["refused"]))
         else:
             say(word("{file} is a valid batch of {jobs} jobs.", file=read.name, jobs=batch["submitted"]))
             note(word("When a job starts, and at what price: suanli validate of a file with that job alone."))
